@@ -59,7 +59,7 @@ def make_writer(prompt: str | Prompt | None, messages: Messages | Writer | None)
     return write_messages
 
 
-def _check_conversation(row: list[Value]) -> Conversation:
+def _check_conversation(row: Value) -> Conversation:
     """Refuse a list that isn't one: that is this row's own fault, where a call's wrong argument is that of every row."""
     try:
         check_messages(row, {})
