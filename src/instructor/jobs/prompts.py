@@ -65,7 +65,7 @@ def _check_conversation(row: Value) -> Conversation:
         check_messages(row, {})
     except ArgumentError as error:
         raise ValidationError(f"the record is a list, and not a conversation: {error}") from error
-    return cast("Conversation", row)
+    return row
 
 
 def _check_text(text: object) -> str:
