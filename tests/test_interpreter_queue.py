@@ -131,8 +131,8 @@ def test_nobody_queues_while_turns_are_spent_waiting(
     queue.join()
     for number in range(1, interpreter_queue.JUDGED + 1):
         assert has_turn()
-        clock.now += 0.01
-        clock.work += 0.01 * (1.0 if number % every else worked)
+        clock.now += 0.001
+        clock.work += 0.001 * (1.0 if number % every else worked)
         queue.leave()
         queue.stand()
     assert has_turn() is queues
@@ -141,14 +141,26 @@ def test_nobody_queues_while_turns_are_spent_waiting(
     assert has_turn()
 
 
+def test_nobody_queues_while_turns_are_long(monkeypatch: pytest.MonkeyPatch):
+    clock = stop_clock(monkeypatch)
+    queue = InterpreterQueue()
+    queue.join()
+    for _ in range(interpreter_queue.JUDGED):
+        clock.now += 0.005
+        clock.work += 0.005
+        queue.leave()
+        queue.stand()
+    assert not has_turn()
+
+
 def test_the_pause_grows_until_the_threads_are_at_work_again(monkeypatch: pytest.MonkeyPatch):
     clock = stop_clock(monkeypatch)
     queue, pauses = InterpreterQueue(), list[float]()
     queue.join()
     for worked in (0.1, 0.1, 0.1, 1.0, 0.1):
         for _ in range(interpreter_queue.JUDGED):
-            clock.now += 0.01
-            clock.work += worked / 100
+            clock.now += 0.001
+            clock.work += worked / 1000
             queue.leave()
             queue.stand()
         if not has_turn():

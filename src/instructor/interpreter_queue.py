@@ -26,6 +26,10 @@ JUDGED = 16
 AT_WORK = 0.5
 """The share of a turn for which a thread is to be at work; the rest is spent waiting, which others could do beside it."""
 
+LONG = 0.004
+"""Seconds of work in a turn that counts as spent waiting. A row's own is done in 0.002; a function of the user's that takes
+longer, as to make a hash or an embedding, may well give the interpreter up for it, and others could work beside it then."""
+
 MOST_IDLE = 3
 """How many of those turns may have been spent waiting: now and then a thread waits for the disk."""
 
@@ -82,7 +86,7 @@ class InterpreterQueue:
         if not _own.has_turn:
             return
         seconds, worked = time.perf_counter() - self._began, time.thread_time() - self._began_work
-        self._idle += worked < seconds * AT_WORK
+        self._idle += worked < seconds * AT_WORK or worked > LONG
         self._turns += 1
         if self._turns % JUDGED == 0:
             self._judge()
