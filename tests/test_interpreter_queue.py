@@ -64,6 +64,12 @@ def passes(queue: InterpreterQueue) -> bool:
     return had_turn
 
 
+def await_line(queue: InterpreterQueue) -> None:
+    """Wait until another thread stands in line."""
+    while not queue._line:
+        time.sleep(0.001)
+
+
 def has_turn() -> bool:
     return interpreter_queue._own.has_turn
 
@@ -97,6 +103,34 @@ def test_who_waits_for_something_else_lets_the_next_one_go_on(patient: None):
         assert not has_turn()
         with waiting:
             assert start(lambda: passes(queue)).get(timeout=FOR_EVER)
+    assert has_turn()
+
+
+def test_who_comes_last_stands_at_the_end(patient: None):
+    queue, log = InterpreterQueue(), list[str]()
+
+    def act() -> None:
+        queue.join()
+        log.append("the first")
+        queue.quit()
+
+    queue.join()
+    done = start(act)
+    await_line(queue)
+    queue.leave()
+    queue.stand()
+    log.append("the last")
+    done.get(timeout=FOR_EVER)
+    assert log == ["the first", "the last"]
+
+
+def test_a_forked_child_does_not_wait_for_threads_of_its_parent(patient: None):
+    queue = InterpreterQueue()
+    queue.join()
+    start(queue._take_place).get(timeout=FOR_EVER)  # and nobody waits there
+    queue.reset()
+    queue.leave()
+    queue.stand()
     assert has_turn()
 
 
