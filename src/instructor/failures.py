@@ -266,7 +266,7 @@ def describe_body(body: str | None, kind: str, url: str, error: Exception | None
     what = f"({kind}) " if kind else ""
     return _NO_API, (
         f"What came {what}isn't the answer of an API. It begins with {beginning!r}. Check base_url=: {url or 'the URL'} "
-        "may lack a part such as /v1, or a proxy or a sign-in page stands before it."
+        "may lack a part such as /v1 or have it twice, or a proxy or a sign-in page stands before it."
     )
 
 

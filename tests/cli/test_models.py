@@ -40,6 +40,7 @@ def test_a_type_is_written_as_its_module_could_write_it():
     assert load_response_model("loaded_shapes:list[User]") == list[user]
     assert load_response_model("loaded_shapes:User | Outer.Inner") == user | inner
     assert load_response_model('loaded_shapes:Literal["a", "b"]') == Literal["a", "b"]
+    assert load_response_model('loaded_shapes.py:Literal["a:b", -1]') == Literal["a:b", -1]
     assert load_response_model("loaded_shapes:int") is int
     assert load_response_model("instructor:Image").__name__ == "Image", "which that package imports on first use"
 
@@ -63,6 +64,7 @@ def test_a_type_is_written_as_its_module_could_write_it():
         ("loaded_shapes:list[Usr]", "Did you mean User"),
         ("loaded_shapes:Outer.Iner", "Did you mean Inner"),
         ("loaded_shapes:list[User", "is not a type: '\\[' was never closed"),
+        ('os:environ["NO_SUCH_VARIABLE"]', "is not a type: 'NO_SUCH_VARIABLE'"),
         ("loaded_shapes:User[int]", "is not a type: .* cannot be parametrized"),
     ],
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 
-from instructor.cli.terminal import SafeStream
+from rich.console import Console
+
+from instructor.cli.terminal import SafeStream, print_line
 
 
 def test_nothing_is_left_to_write_for_a_terminal_that_has_gone():
@@ -29,3 +31,9 @@ def test_a_stream_that_is_full_for_a_moment_is_not_given_up():
             raise AssertionError("it is to be written to later")
 
     assert SafeStream(Full()).write("text") == 4
+
+
+def test_a_text_is_printed_as_it_is():
+    stream = io.StringIO()
+    print_line(Console(file=stream, width=10), "[red]models.py:A:B is :not: on a narrow terminal")
+    assert stream.getvalue() == "[red]models.py:A:B is :not: on a narrow terminal\n"

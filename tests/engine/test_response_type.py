@@ -13,7 +13,7 @@ import typing
 import weakref
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Annotated, Any, Generic, Literal, Optional, TypeVar, Union
+from typing import Annotated, Any, Generic, Literal, Optional, TypeVar, Union, cast
 
 import pydantic.dataclasses
 import pytest
@@ -305,6 +305,14 @@ def test_what_is_no_type_is_refused_with_advice(kind: Any) -> None:
     with pytest.raises(ConfigurationError, match="response_model"):
         client.create(response_model=kind, messages=HELLO)
     assert not port.requests
+
+
+def test_what_is_refused_is_not_shown() -> None:
+    """It may be what a config file names, such as the environment with its keys."""
+    client, _ = make([], AutoCache())
+    with pytest.raises(ConfigurationError) as raised:
+        client.create(response_model=cast("Any", {"KEY": "sk-secret"}), messages=HELLO)
+    assert "sk-secret" not in str(raised.value)
 
 
 def test_a_class_that_pydantic_cannot_read_is_refused_with_advice() -> None:

@@ -140,8 +140,9 @@ def test_a_row_that_has_no_key_is_an_error_in_its_turn(tmp_path: Path):
     client, _ = make(asynchronous=False, cache=DiskCache(tmp_path))
     job = client.map(["a", []], Answer)
     assert next(job).value == Answer(text="a")
-    with pytest.raises(ArgumentError, match="messages is empty"):
+    with pytest.raises(ValidationError, match="messages is empty") as raised:
         take(job)
+    assert raised.value.__notes__ == ["This is about row 1 of the job, counted from 0."]
 
 
 @BOTH
@@ -173,10 +174,10 @@ def test_an_error_that_every_row_would_meet_names_no_row(
 @BOTH
 def test_collected_errors_stand_in_their_rows(asynchronous: bool):
     client, _ = make(asynchronous)
-    rows = run(client, ["a", "fail b", "c", {}], on_error="collect")
-    assert [row.value and row.value.text for row in rows] == ["a", None, "c", None]
+    rows = run(client, ["a", "fail b", "c", {}, ["d"], []], on_error="collect")
+    assert [row.value and row.value.text for row in rows] == ["a", None, "c", None, None, None]
     assert isinstance(rows[1].error, InstructorRetryException)
-    assert isinstance(rows[3].error, ValidationError)
+    assert all(isinstance(row.error, ValidationError) for row in rows[3:])
     assert (rows[0].cost, rows[1].cost) == (None, None)
 
 

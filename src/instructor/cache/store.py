@@ -52,8 +52,8 @@ class BaseCache(ABC):
             loop; the others wait for their turn. Default 50; worker threads are 16 at most.
         pause: Seconds for which a store that failed is left alone at most. It is tried again after a hundredth of that,
             then after pauses that double. Default 10.0.
-        on_error: ``"ignore"`` (default): a failing store costs one warning and one event, and the call goes on
-            without it. ``"raise"``: the call raises `CacheError`.
+        on_error: ``"ignore"`` (default): an outage of the store costs one warning, each failure an event, and calls
+            go on without it. ``"raise"``: the call raises `CacheError`.
         abilities: What else the store can do. Default: nothing, whatever other methods it has.
             ``"local"``: it is memory of this process, with the methods of `LocalStore`;
             ``"async"``: it has the methods of `AsyncStore` beside plain ones;

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from instructor.exceptions import ConfigurationError
 from instructor.messages import ResponseModel
 
 _ADVICE = 'Write "module:Class" or "path/to/file.py:Class".'
+_NAME = re.compile(r"(.+?\.py|[^:]+):(.+)", re.DOTALL)
+"""A file, whose path may have a colon, or a module; and a type, whose texts may have one."""
 _KNOWN = {kind.__name__: kind for kind in (bool, dict, float, int, list, set, str, tuple)} | {
     "Literal": Literal,
     "Optional": Optional,
@@ -28,7 +31,7 @@ _KNOWN = {kind.__name__: kind for kind in (bool, dict, float, int, list, set, st
 """What a type may be made of beside what its module has."""
 _PARTS = (
     *(ast.Expression, ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.BinOp, ast.BitOr, ast.Constant),
-    ast.expr_context,
+    *(ast.UnaryOp, ast.USub, ast.expr_context),
 )
 """What the text of a type has: no calls, for it may stand in a file of somebody else's."""
 
@@ -39,9 +42,10 @@ def load_response_model(name: str) -> ResponseModel:
     Modules are imported from the current directory too. After the colon stands any response model as the module itself
     could write it: ``User``, ``Outer.Inner``, ``list[User]``, ``User | Company``.
     """
-    where, colon, text = name.rpartition(":")
-    if not colon or not where or not text:
+    parts = _NAME.fullmatch(name)
+    if parts is None:
         raise ConfigurationError(f"--response-model {name!r} does not name a class. {_ADVICE}")
+    where, text = parts.groups()
     module = _import_file(Path(where)) if where.endswith(".py") else _import_module(where)
     found = _read_type(name, text, where, module)
     if isinstance(found, ModuleType) or inspect.isroutine(found) or found is None:
@@ -59,7 +63,7 @@ def _read_type(name: str, text: str, where: str, module: ModuleType) -> object:
             return eval(compile(tree, name, "eval"), {"__builtins__": {}, **_KNOWN, **found})  # noqa: S307 - `_PARTS`
     except AttributeError as error:
         raise ConfigurationError(_describe_missing(where, text, error.obj, error.name or text)) from None
-    except (SyntaxError, TypeError) as error:
+    except Exception as error:  # what a user's file has may raise anything where it is looked into
         raise ConfigurationError(f"--response-model {name!r} is not a type: {error}. {_ADVICE}") from error
     raise ConfigurationError(f"--response-model {name!r} does not name a class. {_ADVICE}")
 

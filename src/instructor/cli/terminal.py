@@ -64,7 +64,7 @@ def make_console() -> Console:
 
 def print_line(console: Console, text: str, style: str = "") -> None:
     """Print a text as it is, on one line however narrow the terminal."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 class _ConsoleHandler(logging.Handler):

@@ -19,6 +19,7 @@ from pydantic_core import SchemaError
 
 from instructor.cache.carried import ListResponse
 from instructor.cache.json_schema import StableJsonSchema
+from instructor.describing import describe_value
 from instructor.exceptions import ConfigurationError
 from instructor.messages import Part, ResponseModel, Value
 from instructor.wires.references import expand_root
@@ -278,7 +279,8 @@ def _readable(model: ResponseModel) -> ResponseModel:
     """Replace what pydantic can't read: an Iterable by a list, typing's TypedDict by that of typing_extensions."""
     if not isinstance(model, type) and (isinstance(model, (str, bytes, int, float)) or not _is_annotation(model)):
         raise ConfigurationError(
-            f"response_model is {model!r}, which is not a type. Pass the class itself, such as User or list[User]."
+            f"response_model is {describe_value(model)}, which is not a type. Pass the class itself, such as User or "
+            "list[User]."
         )
     if model is BaseModel:
         raise ConfigurationError(

@@ -168,8 +168,7 @@ def make_question(
 ) -> Question[Any]:
     """Settle once what a single call settles for itself.
 
-    The job's own fast path returns an entry where a call gets its completion: a row shows what its answer has cost. It
-    reads a `store` that isn't memory, in a thread that may wait for it.
+    The job's own fast path returns an entry where a call gets its completion: a row shows what its answer has cost.
     """
     place, keyed, context, strict, hooks = settle(asker, place, keywords) if keywords else (place, {}, None, True, None)
     own = asker._replace(load=_keep)

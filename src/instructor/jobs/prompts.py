@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 from pydantic import BaseModel
 
+from instructor.checks import check_messages
 from instructor.describing import describe_value, refuse
 from instructor.exceptions import ArgumentError, ConfigurationError, ValidationError
 from instructor.jobs.sources import is_missing
@@ -53,9 +54,18 @@ def make_writer(prompt: str | Prompt | None, messages: Messages | Writer | None)
         return lambda row: [{"role": "user", "content": write(row)}]
 
     def write_messages(row: Value) -> Conversation:
-        return cast("Conversation", row) if type(row) is list else [{"role": "user", "content": write(row)}]
+        return _check_conversation(row) if type(row) is list else [{"role": "user", "content": write(row)}]
 
     return write_messages
+
+
+def _check_conversation(row: Value) -> Conversation:
+    """Refuse a list that isn't one: that is this row's own fault, where a call's wrong argument is that of every row."""
+    try:
+        check_messages(row, {})
+    except ArgumentError as error:
+        raise ValidationError(f"the record is a list, and not a conversation: {error}") from error
+    return row
 
 
 def _check_text(text: object) -> str:
