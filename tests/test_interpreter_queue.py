@@ -64,6 +64,12 @@ def passes(queue: InterpreterQueue) -> bool:
     return had_turn
 
 
+def await_line(queue: InterpreterQueue) -> None:
+    """Wait until another thread stands in line."""
+    while not queue._line:
+        time.sleep(0.001)
+
+
 def has_turn() -> bool:
     return interpreter_queue._own.has_turn
 
@@ -100,6 +106,34 @@ def test_who_waits_for_something_else_lets_the_next_one_go_on(patient: None):
     assert has_turn()
 
 
+def test_who_comes_last_stands_at_the_end(patient: None):
+    queue, log = InterpreterQueue(), list[str]()
+
+    def act() -> None:
+        queue.join()
+        log.append("the first")
+        queue.quit()
+
+    queue.join()
+    done = start(act)
+    await_line(queue)
+    queue.leave()
+    queue.stand()
+    log.append("the last")
+    done.get(timeout=FOR_EVER)
+    assert log == ["the first", "the last"]
+
+
+def test_a_forked_child_does_not_wait_for_threads_of_its_parent(patient: None):
+    queue = InterpreterQueue()
+    queue.join()
+    start(queue._take_place).get(timeout=FOR_EVER)  # and nobody waits there
+    queue.reset()
+    queue.leave()
+    queue.stand()
+    assert has_turn()
+
+
 def test_a_thread_outside_knows_nothing_of_it():
     with waiting:
         assert not has_turn()
@@ -131,8 +165,8 @@ def test_nobody_queues_while_turns_are_spent_waiting(
     queue.join()
     for number in range(1, interpreter_queue.JUDGED + 1):
         assert has_turn()
-        clock.now += 0.01
-        clock.work += 0.01 * (1.0 if number % every else worked)
+        clock.now += 0.001
+        clock.work += 0.001 * (1.0 if number % every else worked)
         queue.leave()
         queue.stand()
     assert has_turn() is queues
@@ -141,14 +175,26 @@ def test_nobody_queues_while_turns_are_spent_waiting(
     assert has_turn()
 
 
+def test_nobody_queues_while_turns_are_long(monkeypatch: pytest.MonkeyPatch):
+    clock = stop_clock(monkeypatch)
+    queue = InterpreterQueue()
+    queue.join()
+    for _ in range(interpreter_queue.JUDGED):
+        clock.now += 0.005
+        clock.work += 0.005
+        queue.leave()
+        queue.stand()
+    assert not has_turn()
+
+
 def test_the_pause_grows_until_the_threads_are_at_work_again(monkeypatch: pytest.MonkeyPatch):
     clock = stop_clock(monkeypatch)
     queue, pauses = InterpreterQueue(), list[float]()
     queue.join()
     for worked in (0.1, 0.1, 0.1, 1.0, 0.1):
         for _ in range(interpreter_queue.JUDGED):
-            clock.now += 0.01
-            clock.work += worked / 100
+            clock.now += 0.001
+            clock.work += worked / 1000
             queue.leave()
             queue.stand()
         if not has_turn():

@@ -14,8 +14,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
+
+from instructor.locks import make_lock, reset_after_fork
 
 PATIENCE = 0.02
 """Seconds for which a thread waits for a turn to end, which may be one of a function of the user's that blocks."""
@@ -25,6 +28,10 @@ JUDGED = 16
 
 AT_WORK = 0.5
 """The share of a turn for which a thread is to be at work; the rest is spent waiting, which others could do beside it."""
+
+LONG = 0.004
+"""Seconds of work in a turn that counts as spent waiting. A row's own is done in 0.002; a function of the user's that takes
+longer, as to make a hash or an embedding, may well give the interpreter up for it, and others could work beside it then."""
 
 MOST_IDLE = 3
 """How many of those turns may have been spent waiting: now and then a thread waits for the disk."""
@@ -59,12 +66,20 @@ class InterpreterQueue:
     """
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._lock = make_lock()
+        self._line: deque[threading.Lock] = deque()  # a lock for each thread, by which it learns of its turn
+        self._is_taken = False
         self._turns = self._idle = 0
         self._blocked = -1
         self._began = self._began_work = 0.0
         self._closed_until = 0.0
         self._pause = PAUSES[0]
+        reset_after_fork(self)
+
+    def reset(self) -> None:
+        """Begin anew in a forked child, without the threads that stand in line."""
+        self._line.clear()
+        self._is_taken = _own.queue is self and _own.has_turn
 
     def join(self) -> None:
         """Have this thread queue from now on; return when it is its turn. Without an interpreter lock nobody queues."""
@@ -82,25 +97,58 @@ class InterpreterQueue:
         if not _own.has_turn:
             return
         seconds, worked = time.perf_counter() - self._began, time.thread_time() - self._began_work
-        self._idle += worked < seconds * AT_WORK
+        self._idle += worked < seconds * AT_WORK or worked > LONG
         self._turns += 1
         if self._turns % JUDGED == 0:
             self._judge()
         _own.has_turn = False
-        self._turn.release()
+        with self._lock:
+            if self._line:
+                self._line.popleft().release()
+            else:
+                self._is_taken = False
 
     def stand(self) -> None:
         """Wait for this thread's turn; not for a turn that lasts longer than `PATIENCE`."""
         turns = self._turns
         if _own.has_turn or turns == self._blocked or time.monotonic() < self._closed_until:
             return
-        while not self._turn.acquire(timeout=PATIENCE):
-            if self._turns == turns:
-                self._blocked = turns
-                return
-            turns = self._turns
+        place = self._take_place()
+        if place is not None and not self._wait(place, turns):
+            return
         _own.has_turn = True
         self._began, self._began_work = time.perf_counter(), time.thread_time()
+
+    def _take_place(self) -> threading.Lock | None:
+        """Stand at the end of the line; return this thread's place in it, or None if it is its turn at once.
+
+        Without a line one that comes just then goes first, and some rows took five times as long as others.
+        """
+        with self._lock:
+            if not self._is_taken:
+                self._is_taken = True
+                return None
+            place = threading.Lock()
+            place.acquire()
+            self._line.append(place)
+            return place
+
+    def _wait(self, place: threading.Lock, turns: int) -> bool:
+        """Wait until it is this thread's turn; return False if it waits no longer."""
+        while not place.acquire(timeout=PATIENCE):
+            if self._turns == turns:
+                self._blocked = turns
+                return not self._give_up(place)
+            turns = self._turns
+        return True
+
+    def _give_up(self, place: threading.Lock) -> bool:
+        """Leave the line, unless it is this thread's turn by now."""
+        with self._lock:
+            is_there = place in self._line
+            if is_there:
+                self._line.remove(place)
+            return is_there
 
     def _judge(self) -> None:
         if self._idle > MOST_IDLE:
