@@ -37,6 +37,7 @@ def quit_afterwards() -> Iterator[None]:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits in the queue waits until the test fails."""
     monkeypatch.setattr(interpreter_queue, "PATIENCE", FOR_EVER)
+    monkeypatch.setattr(interpreter_queue, "LONGEST_WAIT", FOR_EVER)
     monkeypatch.setattr(InterpreterQueue, "_judge", lambda _: None)
 
 
@@ -62,12 +63,6 @@ def passes(queue: InterpreterQueue) -> bool:
     had_turn = has_turn()
     queue.quit()
     return had_turn
-
-
-def await_line(queue: InterpreterQueue) -> None:
-    """Wait until another thread stands in line."""
-    while not queue._line:
-        time.sleep(0.001)
 
 
 def has_turn() -> bool:
@@ -106,34 +101,6 @@ def test_who_waits_for_something_else_lets_the_next_one_go_on(patient: None):
     assert has_turn()
 
 
-def test_who_comes_last_stands_at_the_end(patient: None):
-    queue, log = InterpreterQueue(), list[str]()
-
-    def act() -> None:
-        queue.join()
-        log.append("the first")
-        queue.quit()
-
-    queue.join()
-    done = start(act)
-    await_line(queue)
-    queue.leave()
-    queue.stand()
-    log.append("the last")
-    done.get(timeout=FOR_EVER)
-    assert log == ["the first", "the last"]
-
-
-def test_a_forked_child_does_not_wait_for_threads_of_its_parent(patient: None):
-    queue = InterpreterQueue()
-    queue.join()
-    start(queue._take_place).get(timeout=FOR_EVER)  # and nobody waits there
-    queue.reset()
-    queue.leave()
-    queue.stand()
-    assert has_turn()
-
-
 def test_a_thread_outside_knows_nothing_of_it():
     with waiting:
         assert not has_turn()
@@ -143,15 +110,36 @@ def test_a_thread_outside_knows_nothing_of_it():
     assert request.extensions == {}
 
 
-def test_nobody_waits_for_long_behind_one_that_blocks(monkeypatch: pytest.MonkeyPatch):
+def test_who_blocks_loses_its_turn(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(interpreter_queue, "PATIENCE", 0.001)
     queue = InterpreterQueue()
+    begin, end = threading.Event(), threading.Event()
+
+    def act() -> bool:
+        queue.join()
+        begin.set()
+        assert end.wait(FOR_EVER)
+        return has_turn()
 
     queue.join()
-    assert start(lambda: passes(queue)).get(timeout=FOR_EVER) is False
+    done = start(act)
+    assert begin.wait(FOR_EVER)
     monkeypatch.setattr(interpreter_queue, "PATIENCE", FOR_EVER)
+    queue.leave()  # which takes nothing from the one that goes on
+    assert not queue._turn.acquire(blocking=False)
+    end.set()
+    assert done.get(timeout=FOR_EVER)
+
+
+def test_nobody_waits_for_long(monkeypatch: pytest.MonkeyPatch):
+    """However many others have their turn meanwhile."""
+    monkeypatch.setattr(interpreter_queue, "LONGEST_WAIT", 0.001)
+    monkeypatch.setattr(interpreter_queue, "PATIENCE", FOR_EVER)
+    queue = InterpreterQueue()
+    queue.join()
+    queue._is_watched = True
     assert start(lambda: passes(queue)).get(timeout=FOR_EVER) is False
-    monkeypatch.setattr(queue, "_judge", list)
+    assert has_turn()
     queue.leave()
     assert start(lambda: passes(queue)).get(timeout=FOR_EVER) is True
 

@@ -60,7 +60,7 @@ KNOWS: dict[str, set[str]] = {
     "failures": {"exceptions"},
     "headers": set(),
     "hooks": {"debug_log", "describing", "exceptions", "messages", "usage"},
-    "interpreter_queue": {"locks"},
+    "interpreter_queue": set(),
     "lazy": set(),
     "locks": set(),
     "messages": set(),
