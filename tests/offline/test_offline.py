@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from decimal import Decimal
+from types import ModuleType
 from typing import Annotated, Any, Literal, Union
 
 import pytest
@@ -22,6 +23,7 @@ from instructor import from_provider
 from instructor.exceptions import ConfigurationError, ProviderError
 from instructor.mode import Mode
 from instructor.offline import OfflineAdapter
+from instructor.offline import adapter as adapter_module
 from instructor.offline.reader import fill_schema
 from instructor.wires.openai_chat import OPENAI_CHAT
 from instructor.wires.spec import ToolSpec
@@ -473,3 +475,12 @@ def test_an_argument_that_the_sdk_does_not_have_is_refused(name: str, advice: st
     assert client.create(int, messages, temperature=0, max_tokens=9, timeout=5, extra_body={"a": 1}) == 25
     with pytest.raises(ConfigurationError, match=f"unexpected keyword argument '{name}'.*{advice}"):
         client.create(int, messages, **{name: 1})
+
+
+def test_types_that_another_thread_is_importing_are_not_ready(monkeypatch: pytest.MonkeyPatch):
+    """Whoever took them for imported would import their parts, each thread from another end."""
+    adapter_module._import_types.cache_clear()
+    monkeypatch.setitem(sys.modules, "openai.types.chat", ModuleType("openai.types.chat"))
+    assert not OfflineAdapter().ready
+    OfflineAdapter().prepare()
+    assert OfflineAdapter().ready

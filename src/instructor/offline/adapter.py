@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -41,12 +40,17 @@ class ChatAdapter(SimpleAdapter):
 
     @property
     def ready(self) -> bool:
-        """Whether the types of its completions are imported."""
-        return _SDK in sys.modules
+        """Whether the types of its completions are imported, and not still being imported by another thread."""
+        return _import_types.cache_info().currsize > 0
 
     def prepare(self) -> Any:
         """Import them, which takes half a second: in a thread if `asynchronous`, so as not to block the loop."""
-        return asyncio.to_thread(import_module, _SDK) if self.asynchronous else import_module(_SDK)
+        return asyncio.to_thread(_import_types) if self.asynchronous else _import_types()
+
+
+@cache
+def _import_types() -> None:
+    import_module(_SDK)
 
 
 class OfflineAdapter(ChatAdapter):
