@@ -28,6 +28,8 @@ from instructor.wires.openai_chat import OPENAI_CHAT
 KEY = "a" * 64
 HELLO = [{"role": "user", "content": "hello"}]
 
+ScriptedAdapter([]).prepare()  # so that no flow begins by having this done
+
 
 class User(BaseModel):
     name: str
